@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from actorflow.orchestrator.takeover import Resuming
     from actorflow.run.handle import Run
 
-__all__ = ["Children"]
+__all__ = ["Children", "call_of"]
 
 _NAMESPACE: Final = uuid.UUID("6f3a5f0e-7f9e-5a64-9d6f-0c6f3d0c4a11")
 """The namespace of the children's ids (RFC 4122, version 5)."""
@@ -84,11 +84,11 @@ class Children:
     ) -> RunResult | Coroutine[Any, Any, RunResult]:
         """Run a child and return its result; in a coroutine step, return an awaitable of it."""
         runtime = self._life.runtime("run a child", even_closing=True)
-        call = _call(attempt, calls, flow, inputs, options)
+        call = call_of(attempt, calls, flow, inputs, options)
         if attempt.plan.step.is_coroutine:
             return to_await(self._run_async(runtime, call), "ctx.run()", attempt)
         with on_behalf_of(attempt):
-            return self._start(runtime, call).result()
+            return self.find_or_start(runtime, call).result()
 
     def start(
         self,
@@ -100,11 +100,11 @@ class Children:
     ) -> Run | Coroutine[Any, Any, Run]:
         """Start a child; in a coroutine step, return an awaitable of its `Run`."""
         runtime = self._life.runtime("start a child", even_closing=True)
-        call = _call(attempt, calls, flow, inputs, options)
+        call = call_of(attempt, calls, flow, inputs, options)
         if attempt.plan.step.is_coroutine:
             return to_await(self._start_async(runtime, call), "ctx.start()", attempt)
         with on_behalf_of(attempt):
-            return self._start(runtime, call)
+            return self.find_or_start(runtime, call)
 
     async def _run_async(self, runtime: Runtime, call: Call) -> RunResult:
         with runtime.waits.staying(call.attempt):
@@ -123,8 +123,9 @@ class Children:
 
     # ── Starts ───────────────────────────────────────────────────────────────────────────────
 
-    def _start(self, runtime: Runtime, call: Call) -> Run:
-        run_id = _child_id(call, 1)
+    def find_or_start(self, runtime: Runtime, call: Call) -> Run:
+        """Return the child of a call: that of an earlier attempt, or a new one."""
+        run_id = self.child_id(call, 1)
         turn = self._turn(run_id)
         while turn is not None:
             turn.result()
@@ -137,10 +138,10 @@ class Children:
             request = self._launcher.child(runtime, call, run_id)
             return self._begun(runtime, call, self._launcher.start(runtime, request))
         finally:
-            self._over(_child_id(call, 1))
+            self._over(self.child_id(call, 1))
 
     async def _start_async(self, runtime: Runtime, call: Call) -> Run:
-        run_id = _child_id(call, 1)
+        run_id = self.child_id(call, 1)
         turn = self._turn(run_id)
         while turn is not None:
             await turn.result_async()
@@ -155,7 +156,14 @@ class Children:
                 child = await self._launcher.start_async(runtime, request)
             return self._begun(runtime, call, child)
         finally:
-            self._over(_child_id(call, 1))
+            self._over(self.child_id(call, 1))
+
+    def child_id(self, call: Call, generation: int) -> str:
+        """Return the run id of the first child of a call, or of a later one in its place."""
+        attempt = call.attempt
+        undoes = "compensate" if attempt.compensates else ""
+        parts = (attempt.scope.run_id, attempt.step_id, undoes, call.name, str(generation))
+        return str(uuid.uuid5(_NAMESPACE, "\0".join(parts)))
 
     def _begun(self, runtime: Runtime, call: Call, child: Run) -> Run:
         """Return a child that has been started, unless its parent has ended in the meantime.
@@ -208,7 +216,7 @@ class Children:
 
     def _look_once(self, runtime: Runtime, call: Call) -> tuple[Run | None, str]:
         for generation in itertools.count(1):
-            run_id = _child_id(call, generation)
+            run_id = self.child_id(call, generation)
             try:
                 known = runtime.snapshot(run_id)
             except RunNotFound:
@@ -234,13 +242,26 @@ class Children:
             return find(self._life.live, runtime, known.run_id)
 
 
-def _call(
+def call_of(
     attempt: Attempt,
     calls: dict[str, int],
     flow: Workflow | str,
     inputs: Mapping[str, Any] | None,
     options: dict[str, Any],
 ) -> Call:
+    """Return what a step asks for with `ctx.run` or `ctx.start`.
+
+    Args:
+        attempt: The attempt that calls.
+        calls: How often it has called, by workflow id or key; updated.
+        flow: The workflow of the child.
+        inputs: Its inputs.
+        options: The other arguments; `key` is taken from them.
+
+    Raises:
+        StepCancelled: When the attempt was asked to stop.
+        DefinitionError: When an argument is invalid.
+    """
     if attempt.cancelled:  # its run may end without hearing of the child
         raise _stopped(attempt)
     if options.get("detached"):
@@ -271,14 +292,6 @@ def _detached(attempt: Attempt) -> DefinitionError:
         "with detached=True, and these start children",
         "Leave it out, or call start() of the orchestrator, which starts detached runs as well",
     )
-
-
-def _child_id(call: Call, generation: int) -> str:
-    """Return the run id of the first child of a call, or of a later one in its place."""
-    attempt = call.attempt
-    undoes = "compensate" if attempt.compensates else ""
-    parts = (attempt.scope.run_id, attempt.step_id, undoes, call.name, str(generation))
-    return str(uuid.uuid5(_NAMESPACE, "\0".join(parts)))
 
 
 def _check_is_same(call: Call, known: RunSnapshot) -> None:

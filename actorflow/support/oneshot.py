@@ -62,7 +62,7 @@ class Once(Generic[_T]):
         if self._waiting:
             import asyncio  # noqa: PLC0415 - its loop is running
 
-            here = asyncio.get_running_loop()
+            here = asyncio._get_running_loop()  # noqa: SLF001 - documented; none in a simulation
             for waiter in list(self._waiting):
                 if isinstance(waiter, asyncio.Future) and waiter.get_loop() is here:
                     _go_on(waiter)

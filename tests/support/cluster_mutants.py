@@ -7,17 +7,25 @@ laws would see it.
 
 from __future__ import annotations
 
+import itertools
+
 import attrs
 
+from actorflow.errors.storage import RunNotFound
 from actorflow.model.past import Past, _Lives
-from actorflow.orchestrator import requests
+from actorflow.orchestrator import family, requests
+from actorflow.orchestrator.children import Children
+from actorflow.orchestrator.family import HasFamilies
 from actorflow.orchestrator.firing import _Serving
 from actorflow.orchestrator.starter import Starter
 from actorflow.orchestrator.takeover import Recovery
+from actorflow.orchestrator.undoing import Undoing
 from actorflow.schedules.firing import _Deciding
+from actorflow.scheduling.families import Families
 from actorflow.state import keys
 from actorflow.state.leases import LeaseWatch
 from actorflow.testing.cluster import manager, turns
+from actorflow.testing.cluster.families import HasFamiliesInTurns
 from actorflow.testing.cluster.manager import SharedStateManager
 from actorflow.testing.cluster.store import SharedStore
 from actorflow.testing.cluster.turns import Turns
@@ -377,3 +385,81 @@ def a_firing_is_counted_twice(start, serving):
     if state.fired > before.fired:
         serving._write(attrs.evolve(state, fired=state.fired + 1))
     return wait
+
+
+# ── Families ─────────────────────────────────────────────────────────────────────────────────
+
+
+def related(*children):
+    """Make a condition that steps have children, in one of some ways."""
+
+    def shows(scenario):
+        wanted = {one.children for one in scenario.steps} - {"none"}
+        return bool(scenario.child) and bool(wanted & set(children) if children else wanted)
+
+    return shows
+
+
+def bereaved(scenario):
+    """They have, and processes end."""
+    faults = scenario.settings.faults
+    return related()(scenario) and (faults.restarts or faults.handovers)
+
+
+def undone(scenario):
+    """They have, and can be undone."""
+    return related()(scenario) and any(one.undo for one in scenario.child)
+
+
+@breaks(59, 60, shows=bereaved)(Children, "_look_once")
+def a_child_is_started_again(_look, children, runtime, call):
+    """Whatever has become of the earlier one."""
+    for generation in itertools.count(1):
+        run_id = children.child_id(call, generation)
+        try:
+            runtime.snapshot(run_id)
+        except RunNotFound:
+            return None, run_id
+    return None
+
+
+@breaks(61, 62, shows=related())(HasFamilies, "_children_of")
+def children_are_not_looked_up(_children_of, _families, _run_id):
+    """As if the store did not know whose they are."""
+    return []
+
+
+@breaks(62, shows=undone)(Undoing, "wants")
+def a_completed_child_is_not_undone(_wants, _undoing, _runtime, _child):
+    """What it has done stays."""
+    return False
+
+
+@breaks(62, shows=undone)(HasFamiliesInTurns, "_await")
+def a_parent_does_not_wait_for_what_is_undone(_await, families, _run, message, _pause):
+    """It goes on at once."""
+    families._undone(message, undone=True)
+
+
+@breaks(62, shows=undone)(Undoing, "take_up")
+def undoing_is_only_said(_take_up, _undoing, _runtime, _run_id, _reason):
+    """As if the child had been undone before."""
+    return
+
+
+@breaks(61, 62, shows=bereaved)(Families, "ask")
+def a_parent_that_was_taken_over_has_no_children(ask, families, run):
+    """Those of its earlier lives are forgotten."""
+    return ask(families, run) if run.family is None or not run.family.resumed else False
+
+
+@breaks(62, shows=undone)(Undoing, "_undo")
+def an_undone_child_counts_as_ended(_undo, _undoing, _runtime, _known, _reason):
+    """It is not claimed."""
+    return
+
+
+@breaks(62, shows=lambda it: undone(it) and related("abandons")(it))(family, "ends_with_parent")
+def an_abandoned_child_is_undone(_ends, child):
+    """As if it had not been."""
+    return child.parent is not None

@@ -929,6 +929,14 @@ defect(
     why="Children of a run that another one with its key has replaced run on.",
 )
 defect(
+    "a run that has made way may have more children",
+    "state/sql/writing/turns.py",
+    "fence=runs.c.fence + 1, owner=_NO_OWNER",
+    "fence=runs.c.fence + 1",
+    "tests/state/sql/test_manager.py::test_a_child_of_a_run_that_had_to_make_way_is_not_accepted",
+    why="A process that stood still starts children of a run that was cancelled, which run on.",
+)
+defect(
     "an orphan goes on",
     "orchestrator/takeover.py",
     "        if is_orphan(runtime.state, recorded, events):\n",

@@ -9,6 +9,7 @@ from actorflow.errors.definition import DefinitionError
 from actorflow.orchestrator.requests import new_run
 from actorflow.schedules.book import ScheduleBook
 from actorflow.support.suggestions import checks_options
+from actorflow.testing.cluster.children import calls_of
 from actorflow.testing.cluster.steering import Steering
 from actorflow.testing.cluster.trace import Absence, ProcessTrace, cluster_trace_of, results_of
 from actorflow.testing.cluster.world import World
@@ -235,6 +236,9 @@ class Cluster(World, Steering):
     def register(self, flow: Workflow, script: Script | None = None) -> None:
         """Register a workflow in every process, and say what its steps do.
 
+        The workflows of children that its script starts are registered as well. A workflow has one
+        script, which was given last.
+
         Raises:
             DefinitionError: When the workflow or the script is invalid.
         """
@@ -243,11 +247,22 @@ class Cluster(World, Steering):
             check_script(script)
             script.check(plan)
             self._scripts[plan.workflow_id] = script
-        self._script_of(plan.workflow_id).check(plan)
-        if (plan.workflow_id, plan.version) not in self._flows:
+        known = self._script_of(plan.workflow_id)
+        known.check(plan)
+        new = (plan.workflow_id, plan.version) not in self._flows
+        if new:
             self._flows[plan.workflow_id, plan.version] = flow
             for process in self._living():
                 process.parts.registry.register(flow)
+        if new or script is not None:
+            self._register_children(known)
+
+    def _register_children(self, script: Script) -> None:
+        for call in calls_of(script):
+            if call.script is not None:
+                self.register(call.flow, call.script)
+            elif call.flow.id not in self._scripts:
+                self.register(call.flow, _PLAIN_SCRIPT)
 
     def start(
         self,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from actorflow.errors.storage import StoreError
     from actorflow.model.events import Event
     from actorflow.model.filters import RunListing
+    from actorflow.model.lifecycle import RunStatus
     from actorflow.model.powers import Cancel, Due, Taken
     from actorflow.model.protocols import Commit
     from actorflow.model.records import RunPage, RunRecord, RunSnapshot
@@ -258,6 +259,12 @@ class SharedStateManager(SteersRuns):
         """Return a run as it stands."""
         self._reach()
         return self.store.snapshot(run_id)
+
+    def status_of(self, run_id: str) -> RunStatus | None:
+        """Return the status of a run; None if there is none."""
+        self._reach()
+        row = self.store.rows.get(run_id)
+        return None if row is None else row.status
 
     def events(self, run_id: str, *, after: int = 0, limit: int | None = None) -> Sequence[Event]:
         """Return recorded events of a run."""

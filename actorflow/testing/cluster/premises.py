@@ -14,14 +14,20 @@ from typing import TYPE_CHECKING, Any, Final
 from actorflow.errors import ActorflowError
 from actorflow.errors.definition import OrchestratorClosed
 from actorflow.orchestrator.admission import Admission
+from actorflow.orchestrator.callers import caller
 from actorflow.orchestrator.changing import ChangesRuns
+from actorflow.orchestrator.family import Family
 from actorflow.orchestrator.firing import Firing
+from actorflow.orchestrator.following import Following, FollowsRecords
 from actorflow.orchestrator.launch import Launcher
 from actorflow.orchestrator.live import LiveRuns
 from actorflow.orchestrator.registry import Registry
 from actorflow.orchestrator.remote_cancel import hear_requests, withdraw
 from actorflow.orchestrator.schedules import Schedules
 from actorflow.orchestrator.takeover import Recovery, Resuming
+from actorflow.orchestrator.undoing import Undoing
+from actorflow.testing.cluster.children import ChildrenOfBodies
+from actorflow.testing.cluster.families import HasFamiliesInTurns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,12 +35,17 @@ if TYPE_CHECKING:
 
     from actorflow.definition.plan import WorkflowPlan
     from actorflow.model.context import Attempt
+    from actorflow.model.lifecycle import RunStatus
     from actorflow.model.messages import CancelRun, StartRun
     from actorflow.model.pausing import Pause
     from actorflow.model.protocols import Clock
     from actorflow.model.records import RunSnapshot
+    from actorflow.model.results import RunResult
     from actorflow.orchestrator.powers import Powers
     from actorflow.orchestrator.requests import Places
+    from actorflow.run.handle import Run
+    from actorflow.support.oneshot import Once
+    from actorflow.systems.simulated.timers import Timer
     from actorflow.testing.cluster.mail import ProcessMail
     from actorflow.testing.simulation.settings import Settings
 
@@ -43,7 +54,7 @@ __all__ = ["Parts", "Premises"]
 _MOST_QUEUED: Final = 1_000
 
 
-class Premises(ChangesRuns):
+class Premises(ChangesRuns, FollowsRecords, HasFamiliesInTurns):
     """What the parts of an orchestrator see of its runtime.
 
     Args:
@@ -57,6 +68,10 @@ class Premises(ChangesRuns):
         idle: Counts the runs that only wait, and hold no place.
         live: The runs in progress.
         at_once: Has no write stall within a block.
+        is_reachable: Returns whether the store can be reached.
+        tell: Tells the supervisor of families.
+        later: Calls a function after so many seconds.
+        when_over: Calls a function when a wait for a run is over.
     """
 
     slow_to_read = False
@@ -76,8 +91,16 @@ class Premises(ChangesRuns):
         idle: Callable[[], int],
         live: LiveRuns,
         at_once: Callable[[], AbstractContextManager[None]],
+        is_reachable: Callable[[], bool],
+        tell: Callable[[object], None],
+        later: Callable[..., Timer],
+        when_over: Callable[[Run, Callable[[], None]], Callable[[], None]],
     ) -> None:
         self._at_once = at_once
+        self.is_reachable = is_reachable
+        self._tell = tell
+        self.later = later
+        self.when_over = when_over
         self.powers = powers
         self.state = powers.state
         self.places: Final = places
@@ -92,7 +115,8 @@ class Premises(ChangesRuns):
         self.check_process = _nothing
         self.check_may_read = self.check_may_block = _let
         self.audience: Final = self
-        self.family: Final = self
+        self.family = Family()
+        self.following = Following(powers)
 
     def ways(self, plan: WorkflowPlan) -> Mapping[str, float] | None:
         """Return the longest way from each step to the end, by the expected durations alone."""
@@ -101,6 +125,10 @@ class Premises(ChangesRuns):
     def snapshot(self, run_id: str) -> RunSnapshot:
         """Return a run as it stands."""
         return self.state.snapshot(run_id)
+
+    def status(self, run_id: str) -> RunStatus:
+        """Return the status of a run."""
+        return self.state.snapshot(run_id).status
 
     def cancel(
         self,
@@ -141,8 +169,12 @@ class Premises(ChangesRuns):
         return run_id in self._live
 
     def attempt_here(self) -> Attempt | None:
-        """Return None: no step calls."""
-        return None
+        """Return the attempt that calls, if a step starts a child."""
+        return caller()
+
+    def end_here(self, run_id: str) -> Once[RunResult] | None:
+        """Return the end of a run that is in progress here."""
+        return self._live.end(run_id)
 
     def on_loop(self) -> bool:
         """Return True: nothing may block."""
@@ -150,9 +182,6 @@ class Premises(ChangesRuns):
 
     def notify(self, run_id: str) -> None:
         """Do nothing: there are no streams."""
-
-    def add(self, record: object) -> None:
-        """Do nothing: there are no child runs."""
 
 
 class Parts:
@@ -183,6 +212,8 @@ class Parts:
         self.starter: Final = self.launcher.starter
         resuming = Resuming(life, self.registry, self.launcher, settings.max_takeovers)
         self.resuming: Final = resuming
+        self.children: Final = ChildrenOfBodies(life, self.launcher, resuming)
+        self.premises.undoing = Undoing(life, self.registry, self.launcher, resuming)
         assert powers.queue is not None  # noqa: S101 - a shared store has one
         self.recovery: Final = Recovery(
             life,

@@ -5,10 +5,15 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
-from actorflow.errors.storage import StoreUnavailable
+import attrs
+
+from actorflow.errors.storage import LeaseLost, StoreUnavailable
+from actorflow.model.families import ChildStarted
 from actorflow.model.messages import CancelRun, LeaveRuns, PauseRun
 from actorflow.orchestrator.powers import hand_back
 from actorflow.orchestrator.requests import Request
+from actorflow.testing.cluster.children import ClusterChildren
+from actorflow.testing.cluster.ears import Ears
 from actorflow.testing.cluster.mail import News, ProcessMail
 from actorflow.testing.cluster.premises import Parts, Premises
 from actorflow.testing.cluster.recorder import Recorder
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
     from actorflow.model.pausing import Pause
     from actorflow.model.results import RunResult
     from actorflow.orchestrator.live import LiveRuns
+    from actorflow.systems.simulated.timers import Timer
     from actorflow.testing.cluster.manager import SharedStateManager
     from actorflow.testing.simulation.mail import SimulatedMail
     from actorflow.testing.simulation.scripts import Script
@@ -102,10 +108,14 @@ class Process(SimulatedRuntime):
         super().__init__(settings, choose, None, lambda: manager(self), choose_rarely)
         clock = _SkewedClock(self.system.now, wrong_by)
         self.post.recorded_by_all = lambda: len(self.owner.store.log)
+        self.ears: Final = Ears(self.system, self.recorder, active)
+        offspring = ClusterChildren(self)
+        self.offspring = self.account.children = offspring
+        self.end_children, self.undo_child = offspring.end_children, offspring.undo_child
 
         def premises(live: LiveRuns) -> Premises:
             return Premises(
-                powers=self.recorder.powers,
+                powers=attrs.evolve(self.recorder.powers, follows=self.ears),
                 places=self.places,
                 clock=clock,
                 start=self._start,
@@ -115,6 +125,10 @@ class Process(SimulatedRuntime):
                 idle=lambda: sum(run.away and not run.rejoins for run in self.brain.runs.values()),
                 live=live,
                 at_once=self.recorder.at_once,
+                is_reachable=lambda: self.recorder.is_reachable,
+                tell=self._tell_of_families,
+                later=self._later,
+                when_over=offspring.watch,
             )
 
         self.parts: Final = Parts(settings, recover_every, premises, new_id)
@@ -217,10 +231,21 @@ class Process(SimulatedRuntime):
     def _start(self, message: StartRun) -> None:
         plan: WorkflowPlan = message.plan
         self._steps += len(plan.steps)
-        request = Request(plan.workflow_id, message.scope.run_id, message, None)
-        self.results.pop(request.run_id, None)  # of an earlier life of the run in this process
+        run_id = message.scope.run_id
+        record = self.owner.store.rows[run_id].record
+        request = Request(plan.workflow_id, run_id, message, record)
+        self.results.pop(run_id, None)  # of an earlier life of the run in this process
         self.take(request, self._script_of(plan.workflow_id))
         self.keep_beating()
+
+    def _later(self, seconds: float, function: Callable[..., None], *arguments: Any) -> Timer:
+        return self.system.call_at(self.system.time + seconds, function, *arguments)
+
+    def _tell_of_families(self, message: object) -> None:
+        if isinstance(message, ChildStarted):
+            self.brain.take(message)  # before the end of the attempt, as in production's inbox
+        else:
+            self.tell(message)
 
     def _tell_to_cancel(
         self,
@@ -241,7 +266,8 @@ class Process(SimulatedRuntime):
         """Keep a run's result, and let runs with its key start."""
         super().finished(result)
         live: Any = self.parts.live
-        live.finish(result)
+        error = result.error
+        live.finish(result, error if isinstance(error, LeaseLost) else None)
         if live.waiting.has_keys:
             live.waiting.changed()
 

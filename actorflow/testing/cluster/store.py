@@ -118,6 +118,8 @@ class SharedStore:
         """When the cancellation of which run was asked for."""
         self.signal: Callable[[str], None] = _nobody
         """Called with an owner who is to look at what is asked of its runs."""
+        self.ended: Callable[[str], None] = _nobody
+        """Called with each run whose end is recorded."""
         self.renewed: Final[list[tuple[float, str]]] = []
         """When which owner renewed its lease."""
 
@@ -170,7 +172,10 @@ class SharedStore:
         Raises:
             AlreadyStarted: When an earlier run has its idempotency key, or is returned instead.
             KeyInUse: When a live run with its key keeps it out.
+            LeaseLost: When its parent belongs to another owner.
+            StoreUnavailable: When there is a run with its id.
         """
+        self._check_child(record, owner)
         earlier = self._earlier(record)
         if earlier is not None:
             raise AlreadyStarted(earlier)
@@ -183,6 +188,13 @@ class SharedStore:
             self._keys[record.workflow_id, record.idempotency_key] = record.run_id
         self._note(row, None)
         return row
+
+    def _check_child(self, record: RunRecord, owner: str) -> None:
+        parent = None if record.parent is None else self.rows.get(record.parent.run_id)
+        if parent is not None and parent.owner != owner:
+            raise LeaseLost(parent.run_id)
+        if record.run_id in self.rows:
+            raise StoreUnavailable("accept a run", f"there is a run {record.run_id!r}")
 
     def _earlier(self, record: RunRecord) -> str | None:
         """Return the run that holds the idempotency key of a new one, if it keeps it out."""
@@ -219,6 +231,7 @@ class SharedStore:
         self.pauses.note(row, events)
         if row.ended:
             row.slot = None
+            self.ended(row.run_id)
         return None
 
     # ── Claims ───────────────────────────────────────────────────────────────────────────────
@@ -304,6 +317,7 @@ class SharedStore:
     def end_unowned(self, row: RunRow, events: Sequence[Event]) -> None:
         """Record the end of a run for another one's sake; its owner can no longer write to it."""
         row.fence += 1
+        self._own(row, NO_OWNER)
         self.append(row, NO_OWNER, events)
 
     # ── Requests to cancel ───────────────────────────────────────────────────────────────────
@@ -365,5 +379,5 @@ class SharedStore:
         return self.row(run_id).snapshot()
 
 
-def _nobody(_owner: str) -> None:
+def _nobody(_about: str) -> None:
     """Tell nobody."""

@@ -92,11 +92,23 @@ class Turns:
         reason = YIELDED.format(record.run_id)
         free = self._store.is_unowned(running)
         if free and running.status is not RunStatus.COMPENSATING:
-            self._cancel(running, record.created_at, reason)
+            self._cancel_family(running, record.created_at, reason)
             return True
         if not running.ended:
             self._store.ask(running, reason, compensate=False)
         return False
+
+    def _cancel_family(self, row: RunRow, wall: float, reason: str) -> None:
+        """End a run that is not in progress, and the children that end with it."""
+        why = f"its parent, run {row.run_id!r}, has been cancelled"
+        for child in list(self._store.rows.values()):
+            if not _ends_with(child, row.run_id):
+                continue
+            if self._store.is_unowned(child):
+                self._cancel_family(child, wall, why)
+            else:
+                self._store.ask(child, why, compensate=False)
+        self._cancel(row, wall, reason)
 
     def _cancel(self, row: RunRow, wall: float, reason: str) -> None:
         events = cancelled(row.snapshot(), len(row.events), wall, reason)
@@ -207,3 +219,12 @@ class Turns:
             raise NotRescheduled(run_id, row.status.value)
         row.due_at = start_at
         row.record = attrs.evolve(row.record, start_at=start_at)
+
+
+def _ends_with(child: RunRow, parent_id: str) -> bool:
+    """Return whether a run is a child in progress that ends when its parent is cancelled."""
+    parent = child.record.parent
+    if parent is None or parent.run_id != parent_id:
+        return False
+    ends = parent.on_end == "cancel" and not parent.compensates
+    return ends and not (child.ended or child.status is RunStatus.COMPENSATING)

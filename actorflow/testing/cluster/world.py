@@ -103,7 +103,7 @@ class World:
         """Whether no wall clock was ever set wrong."""
         self.store: Final = SharedStore(self._time, self._store_wall, by_clock=server_clock)
         """What the orchestrators share, for inspection."""
-        self.store.signal = self._signal
+        self.store.signal, self.store.ended = self._signal, self._tell_followers
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._count = itertools.count()
         self._runs = itertools.count(1)
@@ -220,6 +220,14 @@ class World:
             process = member.process
             if process is not None and process.name == owner and delay is not None:
                 process.system.call_at(self.now + delay, _hear, process)
+
+    def _tell_followers(self, run_id: str) -> None:
+        """Have each process that follows a run look at it, soon, late or at its next look."""
+        for process in self._living():
+            if process.ears.follows(run_id):
+                delay = self.hazards.delay_of_signal()
+                if delay is not None:
+                    process.system.call_at(self._time() + delay, process.ears.hear, run_id)
 
     # ── Time ─────────────────────────────────────────────────────────────────────────────────
 

@@ -28,6 +28,13 @@ from actorflow.testing.laws.compensation import (
 )
 from actorflow.testing.laws.evictions import evicted_runs_go_on
 from actorflow.testing.laws.families import families_end_together
+from actorflow.testing.laws.kinship import (
+    calls_have_one_child,
+    children_are_told_of_ends,
+    children_are_undone_with_their_parents,
+    parents_go_on_with_their_children,
+    results_come_from_the_record,
+)
 from actorflow.testing.laws.law import Law, law
 from actorflow.testing.laws.mail import messages_come_in_order, messages_come_once
 from actorflow.testing.laws.outcomes import (
@@ -106,8 +113,11 @@ __all__ = [
     "attempts_follow_each_other",
     "backoffs_are_kept",
     "budget_is_kept",
+    "calls_have_one_child",
     "cancels_are_kept",
     "check",
+    "children_are_told_of_ends",
+    "children_are_undone_with_their_parents",
     "commits_come_first",
     "compensations_happen_once",
     "compensations_run_backwards",
@@ -139,6 +149,7 @@ __all__ = [
     "outputs_arrive_untouched",
     "owners_die_a_limited_number_of_times",
     "owners_follow_each_other",
+    "parents_go_on_with_their_children",
     "paused_runs_start_nothing",
     "pauses_are_kept",
     "pauses_are_shared",
@@ -149,6 +160,7 @@ __all__ = [
     "records_outlive_crashes",
     "repetition_changes_nothing",
     "requests_are_heard",
+    "results_come_from_the_record",
     "runs_come_to_an_end",
     "runs_end_once",
     "runs_take_turns",
@@ -224,6 +236,11 @@ ALL: Final[tuple[Law, ...]] = (
     messages_reach_their_owner,
     evicted_runs_have_a_reason,
     pauses_are_shared,
+    calls_have_one_child,
+    results_come_from_the_record,
+    children_are_told_of_ends,
+    children_are_undone_with_their_parents,
+    parents_go_on_with_their_children,
 )
 """All numbered laws, in order of their numbers."""
 

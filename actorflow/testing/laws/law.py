@@ -180,10 +180,10 @@ def of_the_runtime(number: int, text: str) -> Callable[[Callable[[Lives], Iterat
 
 
 _OF_WHOLE_RECORDS: Final = frozenset(
-    {3, 6, 7, 8, 9, 14, 18, 21, 22, 23, 26, 27, 28, 29, 32, 34, 37, 54}
+    {3, 6, 7, 8, 9, 14, 18, 21, 22, 23, 26, 27, 28, 29, 32, 34, 37, 39, 54}
 )
 """The numbers of the laws that compare the lives of a run, or that a process keeps only while it is
-not stopped. One process of several knows only its own part; laws 40 to 51 and 55 to 58 look at
+not stopped. One process of several knows only its own part; laws 40 to 51 and 55 to 63 look at
 the whole.
 """
 

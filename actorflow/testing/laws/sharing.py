@@ -125,7 +125,11 @@ def _repeated(
     run_id: str,
     ended: dict[tuple[str | None, bool], int],
 ) -> Iterator[str]:
-    mine = [it for it in sharing.ownerships[run_id] if it.owner == process.name]
+    mine = [
+        it
+        for it in sharing.ownerships[run_id]
+        if it.owner == process.name and sharing.is_in_progress(run_id, it.events)
+    ]
     for undoes, attempts in ((False, process.trace.attempts), (True, process.trace.compensations)):
         for attempt in attempts:
             end = ended.get((attempt.step_id, undoes))
@@ -198,7 +202,7 @@ def requests_are_heard(sharing: Sharing) -> Iterator[str]:
         for one in sharing.ownerships[run_id]:
             process = sharing.processes.get(one.owner)
             since = max(asked_at, one.since)
-            if process is None or since >= one.until:
+            if process is None or since >= one.until or sharing.is_void(asked_at, one):
                 continue
             since = sharing.free_from(process.orchestrator, since)
             until = since + sharing.until_heard
@@ -261,7 +265,7 @@ def nothing_accepted_is_lost(sharing: Sharing) -> Iterator[str]:
         if run_id not in sharing.events:
             yield f"{run_id} was accepted, and is not in the record"
     for run_id, events in sharing.events.items():
-        ends = [one for one in events if one.event.kind in RUN_ENDS]
+        ends = [one for one in sharing.since_undone(run_id) if one.event.kind in RUN_ENDS]
         if ends and (ends[1:] or ends[0] is not events[-1]):
             yield f"{run_id} went on after its end"
         if not ends and (trace.quiescent or (trace.endless and not _may_wait(sharing, run_id))):
@@ -317,8 +321,14 @@ def _misannounced(run_id: str, events: list[Recorded]) -> Iterator[str]:
         begins = one.event.number == 1 or one.event.kind in _OF_A_CANCELLATION or not one.by.owner
         if resumed and not new:
             yield f"{one.by.owner} says twice that it resumes {run_id}"
-        elif new and not (resumed or begins or _only_accepted(events, one)):
+        elif new and not (resumed or begins or _only_accepted(events, one) or _undoes(events, one)):
             yield f"{one.by.owner} went on with {run_id} without saying so"
+
+
+def _undoes(events: list[Recorded], one: Recorded) -> bool:
+    """Return whether a run that has completed is undone from this event on."""
+    before = events[one.event.number - 2].event.kind
+    return before is EventKind.RUN_COMPLETED and one.event.kind is EventKind.RUN_COMPENSATING
 
 
 def _only_accepted(events: list[Recorded], one: Recorded) -> bool:

@@ -112,7 +112,7 @@ def schedules_fire_once(sharing: Sharing) -> Iterator[str]:
         run_ids = [
             run_id
             for run_id, record in sharing.trace.accepted.items()
-            if record.metadata.get(_SCHEDULE) == name
+            if record.parent is None and record.metadata.get(_SCHEDULE) == name
         ]
         yield from _fired(sharing, recorded, run_ids)
         if recorded.definition.overlap != "allow":

@@ -123,7 +123,7 @@ class ClusterScenario(Scenario):
             evict_after=settings.evict_after,
             faults=settings.faults,
             race=settings.race,
-            max_time=_MOST_TIME,
+            max_time=_MOST_TIME * (3 if self.child else 1),  # families are long
         ) as cluster:
             if watch is not None:
                 watch(cluster)  # type: ignore[arg-type] # it has the parts that watchers use
@@ -238,7 +238,7 @@ def draw_cluster(
     keyed = pick((False, False, True))
     steps = tuple(map(_ending, drawn.steps[:_USUAL_STEPS]))
     waits = any(wait.message for step in steps for wait in WAITS[step.waits_here])
-    return ClusterScenario(
+    scenario = ClusterScenario(
         steps=steps,
         runs=tuple(
             _shared(random, run, count, keyed=keyed, waits=waits)
@@ -258,6 +258,23 @@ def draw_cluster(
         one_host=pick((False, True)),
         schedule=_drawn_schedule(random) if pick((False, False, False, True)) else None,
     )
+    return _with_family(random, scenario, drawn.child) if drawn.child else scenario
+
+
+def _with_family(
+    random: random.Random, scenario: ClusterScenario, child: tuple[ScenarioStep, ...]
+) -> ClusterScenario:
+    """Return a scenario whose steps may have children; few, because each is a run to simulate."""
+    pick = random.choice
+    if pick((False, False, True)):
+        return scenario
+    # Children of children are few, and not started again and again.
+    calmer: dict[str, Any] = (
+        {"children": "none"} if pick((True, True, True, False)) else {"retry": "never"}
+    )
+    child = tuple(attrs.evolve(one, **calmer) for one in child)
+    steps = tuple(map(_ending, child[: pick((1, 1, 2))]))
+    return attrs.evolve(scenario, child=steps, runs=scenario.runs[:2], schedule=None)
 
 
 def _ending(step: ScenarioStep) -> ScenarioStep:

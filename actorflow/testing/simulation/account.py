@@ -203,17 +203,26 @@ class BodyWait:
 class StartsChildren(Protocol):
     """Starts the children of bodies."""
 
-    def start(self, body: Body, call: ChildCall, number: int) -> str:
+    def start(self, body: Body, call: ChildCall, number: int) -> str | None:
         """Start a child, or find the one that an earlier attempt has started; return its id.
+
+        Returns None while that cannot be done; the body asks again a moment later.
 
         Args:
             body: The body that calls.
             call: What it asks for.
             number: The number of the call in the attempt, from 1.
+
+        Raises:
+            ActorflowError: When the body gets no child; it ends with this error.
         """
 
     def result(self, run_id: str) -> RunResult | None:
-        """Return the result of a run that has ended."""
+        """Return the result of a run that has ended.
+
+        Raises:
+            ActorflowError: When its end cannot be waited for any longer.
+        """
 
     def when_over(self, run_id: str, call: Callable[[], None]) -> None:
         """Call a function when a run in progress has ended."""

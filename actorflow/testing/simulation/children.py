@@ -7,13 +7,14 @@ script start children as `actorflow.orchestrator.children` does for real ones.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from actorflow.model.families import ChildStarted, ChildUndone
 from actorflow.model.lifecycle import RunStatus
 from actorflow.model.records import Parent
 from actorflow.orchestrator.family import Family, HasFamilies, can_be_undone
 from actorflow.orchestrator.requests import Link, new_run, undone_run
+from actorflow.testing.simulation.account import StartsChildren
 from actorflow.testing.simulation.scripts import Script
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from actorflow.definition.plan import WorkflowPlan
-    from actorflow.model.families import UndoChild
+    from actorflow.model.families import EndChildren, UndoChild
     from actorflow.model.records import RunSnapshot
     from actorflow.model.results import RunResult
     from actorflow.orchestrator.runtime import Runtime
@@ -30,10 +31,26 @@ if TYPE_CHECKING:
     from actorflow.testing.simulation.behaviours import ChildCall
     from actorflow.testing.simulation.runtime import SimulatedRuntime
 
-__all__ = ["SimulatedChildren"]
+__all__ = ["Offspring", "SimulatedChildren"]
 
 _AGAIN = frozenset({RunStatus.FAILED, RunStatus.CANCELLED})
 """The ends after which another attempt starts a new child."""
+
+
+class Offspring(StartsChildren, Protocol):
+    """What an orchestrator in virtual time does for the families of its runs."""
+
+    def end_children(self, message: EndChildren) -> None:
+        """Cancel the children of a run that ends, and tell the supervisor which to undo."""
+
+    def undo_child(self, message: UndoChild) -> None:
+        """Undo a child, and tell the supervisor when that is over."""
+
+    def ended(self, result: RunResult) -> None:
+        """Take note of the end of a run."""
+
+    def forget(self) -> None:
+        """Know nothing, as after a crash."""
 
 
 class SimulatedChildren(HasFamilies):

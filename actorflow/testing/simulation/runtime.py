@@ -24,7 +24,7 @@ from actorflow.systems.delivery import Cell
 from actorflow.systems.simulated.mischief import Countdown, Mischief
 from actorflow.systems.simulated.system import SimulatedSystem
 from actorflow.testing.simulation.account import Account, RunTrace
-from actorflow.testing.simulation.children import SimulatedChildren
+from actorflow.testing.simulation.children import Offspring, SimulatedChildren
 from actorflow.testing.simulation.mail import SimulatedMail
 from actorflow.testing.simulation.pausing import SimulatedPauses
 from actorflow.testing.simulation.places import SimulatedPlaces
@@ -158,7 +158,7 @@ class SimulatedRuntime:
         self._started = 0
         self.allow: Callable[[int], None] = lambda _steps: None
         """Called when a run is accepted, with the number of its steps."""
-        self.offspring: Final = SimulatedChildren(self, self.account)
+        self.offspring: Offspring = SimulatedChildren(self, self.account)
         self.end_children: Callable[[EndChildren], None] = self.offspring.end_children
         self.undo_child: Callable[[UndoChild], None] = self.offspring.undo_child
         self.account.children = self.offspring

@@ -132,7 +132,8 @@ class Faults(Sparse):
     """With several orchestrators: the wall clock of one of them, or of the store, is set wrong."""
     lost_signals: int = _count()
     """With several orchestrators: the owner of a run is not told of its cancellation, of a message
-    or of a pause, and finds that out later."""
+    or of a pause, or who waits for a run is not told that it has ended; they find that out later.
+    """
     meanwhile: int = _count()
     """With several orchestrators: one of them takes a turn between two transactions of another."""
     late_signals: int = _count()

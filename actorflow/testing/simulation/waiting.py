@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from actorflow.errors import ActorflowError
 from actorflow.errors.definition import DefinitionError
-from actorflow.errors.running import IllegalMove, StepCancelled, WaitExpired
+from actorflow.errors.running import StepCancelled, WaitExpired
 from actorflow.model.mailing import AwaitMail
 from actorflow.model.messages import SuspendAttempt, WakeAttempt
 from actorflow.model.results import RunError
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Waits"]
 
+_AGAIN = 0.5
+"""Seconds after which a body tries again to start a child."""
 _REASON = "its script"
 """What every scripted body waits for, by its event."""
 
@@ -106,24 +109,34 @@ class Waits:
 
     def _call(self, body: Body, plan: _Plan, call: ChildCall) -> None:
         """Have a body start a child, and wait for it."""
-        plan.started += 1
+        children, number = self._account.children, plan.started + 1
         try:
-            run_id = self._account.children.start(body, call, plan.started)
-        except IllegalMove as error:  # the record of an earlier child does not fold
-            plan.fail(error)
-            self._run(body, plan, 0.0)
+            run_id = children.start(body, call, number)
+        except ActorflowError as error:
+            self._stop(body, error)
             return
+        if run_id is None:
+            self._after(_AGAIN, self._call_again, body, plan, call)
+            return
+        plan.started = number
         if not call.waits:
             self._run(body, plan, call.then)
             return
-        result = self._account.children.result(run_id)
+        result = children.result(run_id)
         if result is not None:
             self._took(body, plan, call, result)
             return
         plan.call, plan.child = call, run_id
         self._account.begin_wait(body, plan)
         self._tell(SuspendAttempt(body.attempt, f"run {run_id}"))
-        self._account.children.when_over(run_id, functools.partial(self._child_over, body, plan))
+        children.when_over(run_id, functools.partial(self._child_over, body, plan))
+
+    def _call_again(self, body: Body, plan: _Plan, call: ChildCall) -> None:
+        body.handle = None
+        if body.attempt.cancelled:
+            self._stop_waiting(body)
+        else:
+            self._call(body, plan, call)
 
     def _child_over(self, body: Body, plan: _Plan) -> None:
         wait = body.wait
@@ -131,6 +144,16 @@ class Waits:
             return  # it has been stopped, or its process is gone
         self._account.wake(body)
         self._tell(WakeAttempt(body.attempt))
+
+    def _go_on_with(self, body: Body, plan: _Plan, call: ChildCall) -> None:
+        try:
+            result = self._account.children.result(plan.child)
+        except ActorflowError as error:
+            self._stop(body, error)
+            return
+        if result is None:
+            raise AssertionError(f"{body} went on without the result of {plan.child}")
+        self._took(body, plan, call, result)
 
     def _took(self, body: Body, plan: _Plan, call: ChildCall, result: RunResult) -> None:
         """Have a body go on with the result of a child, or fail as the child has."""
@@ -241,10 +264,7 @@ class Waits:
         self._account.end_wait(body, continued=True)
         if plan.call is not None:
             call, plan.call = plan.call, None
-            result = self._account.children.result(plan.child)
-            if result is None:
-                raise AssertionError(f"{body} went on without the result of {plan.child}")
-            self._took(body, plan, call, result)
+            self._go_on_with(body, plan, call)
         elif not plan.leaves:
             self._run(body, plan, plan.then)
 

@@ -37,6 +37,7 @@ from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus
 from actorflow.model.powers import Taken
 from actorflow.model.records import Parent
 from actorflow.model.results import RunFailed, RunTimeout
+from actorflow.model.terms import StartTerms
 from actorflow.orchestrator import lifetime
 from actorflow.orchestrator.remote_cancel import withdraw
 from actorflow.state.sql import JSONSerializer, SQLStateManager, leases
@@ -617,6 +618,23 @@ def test_a_child_of_a_run_that_somebody_else_has_claimed_is_not_accepted(make, u
     assert {LeaseLost} == {type(it) for it in commits.errors if it} - {NotRecorded}
     assert ["other", "run"] == sorted(it.run_id for it in second.list().runs)
     accept(second, accepted("child", parent=link))
+
+
+def test_a_child_of_a_run_that_had_to_make_way_is_not_accepted(make, url):
+    """Its owner stood still beyond its lease, and another one has ended it for its key."""
+    first, second = make(url), make(url)
+    accept(first, accepted(key="k", start_at=EPOCH))
+    write(first, happened(*STARTED))
+    expire(url)
+    terms = StartTerms(on_conflict="cancel_running")
+    accept(second, accepted("other", key="k", start_at=EPOCH, terms=terms))
+    link, commits = Parent(run_id="run", step_id="a", root_run_id="run", call=""), Commits()
+    first.create(accepted("child", parent=link), commits.done)
+    commits.wait("create")
+
+    assert "cancelled" == second.snapshot("run").status
+    assert ["run"] == [it.run_id for it in commits.errors]
+    assert {LeaseLost} == {type(it) for it in commits.errors}
 
 
 def test_a_child_is_accepted_together_with_its_parent(make, url):

@@ -46,6 +46,7 @@ _PENDING: Final = (
     NOT_PURGED,
 )
 _MERGED: Final = ("priority", "timeout", "trace_id", "correlation_id", "business_id")
+_NO_OWNER: Final = ""
 _json: Final = msgspec.json.Encoder().encode
 
 
@@ -261,9 +262,12 @@ class Turns:
         self._cancel(connection, run_id, wall, reason)
 
     def _cancel(self, connection: sa.Connection, run_id: str, wall: float, reason: str) -> None:
-        """End a run that is not in progress; its owner can no longer write to it."""
+        """End a run that is not in progress; its owner can no longer write to it.
+
+        It has no owner from now on, so that its former one starts no child of it either.
+        """
         this = sa.update(runs).where(runs.c.run_id == run_id)
-        connection.execute(this.values(fence=runs.c.fence + 1))
+        connection.execute(this.values(fence=runs.c.fence + 1, owner=_NO_OWNER))
         run = self._load(connection, [run_id])[run_id]
         change = Change(run, run.last_event)
         for event in cancelled(run.fold.snapshot(), run.last_event, wall, reason):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from actorflow.model.lifecycle import EventKind
@@ -92,7 +93,8 @@ class Sharing:
         for one in self.trace.owned:
             by_run.setdefault(one.run_id, []).append(one)
         for run_id, some in by_run.items():
-            ends = [*(it.time for it in some[1:]), self.ended.get(run_id, NEVER)]
+            nexts = [*some[1:], None]
+            ends = [self._until(*pair) for pair in zip(some, nexts, strict=True)]
             self.ownerships[run_id] = [
                 Ownership(
                     run_id,
@@ -110,6 +112,38 @@ class Sharing:
     def rest(self) -> Rest:
         """When the runs were paused, or slept without an owner."""
         return Rest(self.trace)
+
+    def _until(self, one: Owned, following: Owned | None) -> float:
+        """Return when a run ended or changed hands.
+
+        A child that has completed may be claimed to be undone with its parent, and is in progress
+        again from its next event on.
+        """
+        last = NEVER if following is None else following.events
+        mine = [it for it in self.events[one.run_id] if one.events <= it.place < last]
+        ends = (it.by.time for it in mine if it.event.kind in RUN_ENDS)
+        if not mine and not self.is_in_progress(one.run_id, one.events):
+            return one.time
+        return next(ends, NEVER if following is None else following.time)
+
+    def is_in_progress(self, run_id: str, events: int) -> bool:
+        """Return whether a run was in progress when so many events of all runs were recorded."""
+        before = [it for it in self.events[run_id] if it.place < events]
+        return not before or before[-1].event.kind not in RUN_ENDS
+
+    def is_void(self, asked_at: float, one: Ownership) -> bool:
+        """Return whether a run had ended after a request, before it was claimed to be undone."""
+        ends = (it for it in self.events[one.run_id] if it.event.kind in RUN_ENDS)
+        return any(asked_at <= it.by.time and it.place < one.events for it in ends)
+
+    def since_undone(self, run_id: str) -> Sequence[Recorded]:
+        """Return the events of a run; those since it was undone, if it was."""
+        events = self.events[run_id]
+        for place, (one, following) in enumerate(itertools.pairwise(events), 1):
+            undone = following.event.kind is EventKind.RUN_COMPENSATING
+            if one.event.kind is EventKind.RUN_COMPLETED and undone:
+                return events[place:]
+        return events
 
     # ── Bounds ───────────────────────────────────────────────────────────────────────────────
 

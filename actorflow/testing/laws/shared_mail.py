@@ -229,6 +229,8 @@ def _has_reason(sharing: Sharing, slept: Slept, taken: Ownership) -> bool:
         trace.clocks_are_right and taken.since < slept.wake_at - _EPSILON
     ):
         return True
+    if trace.accepted[run_id].parent is not None:
+        return True  # an attempt of its parent may have found it again
     return _cancels(sharing, taken)
 
 

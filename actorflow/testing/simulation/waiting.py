@@ -110,7 +110,7 @@ class Waits:
         try:
             run_id = self._account.children.start(body, call, plan.started)
         except IllegalMove as error:  # the record of an earlier child does not fold
-            plan.fail(error)
+            plan.fail(error.with_traceback(None))
             self._run(body, plan, 0.0)
             return
         if not call.waits:
@@ -137,7 +137,7 @@ class Waits:
         try:
             result.raise_for_status()
         except RunError as error:
-            self._stop(body, error)
+            self._stop(body, error.with_traceback(None))  # its frames would keep traces alive
         else:
             self._run(body, plan, call.then)
 

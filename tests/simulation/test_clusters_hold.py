@@ -16,7 +16,7 @@ from actorflow.testing import draw_cluster, explore_scenarios, laws
 QUICK_SEEDS = range(4)
 QUICK = 400
 SEEDS = range(10, 20)
-SCHEDULES_OF_A_SEED = 2_000
+SCHEDULES_OF_A_SEED = 500
 
 
 @pytest.mark.parametrize("seed", QUICK_SEEDS)
@@ -27,9 +27,9 @@ def test_drawn_clusters_keep_the_laws(seed):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
-def test_twenty_thousand_schedules_of_clusters_keep_the_laws(seed, record_property):
+def test_five_thousand_schedules_of_clusters_keep_the_laws(seed, record_property):
     """These are the schedules of one seed; of all seeds they are as many as the name says."""
-    assert 20_000 <= len(SEEDS) * SCHEDULES_OF_A_SEED
+    assert 5_000 <= len(SEEDS) * SCHEDULES_OF_A_SEED
 
     exploration = explore_scenarios(orchestrators=3, seed=seed, schedules=SCHEDULES_OF_A_SEED)
 

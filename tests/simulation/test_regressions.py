@@ -443,6 +443,22 @@ EXCUSED = [
         Tape({"store fails": (15,)}),
         id="the record of a child ended early while it was undone",
     ),
+    pytest.param(
+        Scenario(
+            steps=(ScenarioStep(id="b", async_=True), ScenarioStep(id="a", async_=True)),
+            runs=(ScenarioRun(), ScenarioRun(cancels=(1.0,), resumes=(8.0, 20.0))),
+            settings=Settings(async_workers=1, faults=Faults(delays=2, pauses=1, handovers=1)),
+        ),
+        Tape(
+            {
+                "delay": (4,),
+                "deliver": (1, 0, 0, 0, 0, 0, 0, 0, 2, 1, 2, 3, 1, 3, 2, 2, 0, 0, 3, 3),
+                "hand over": (12,),
+                "pause": (8,),
+            }
+        ),
+        id="a run was resumed twice and left twice, within one message",
+    ),
 ]
 
 

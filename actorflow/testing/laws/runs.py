@@ -267,11 +267,14 @@ def stops_are_bounded(lives: Lives) -> Iterator[str]:
 
 
 def _recorded(life: Life) -> Life:
-    """Return a life, or the latest earlier one, skipping lives that crashed without a record.
+    """Return a life, or the latest earlier one, skipping those that ended without a record.
 
-    A life that could not be recorded has left no record, and its result says so.
+    They crashed or were left. A life that could not be recorded has left no record, and its result
+    says so.
     """
-    while life.cut and not life.events and not life.torn and life.former is not None:
+    while life.cut or life.handed_back != NEVER:
+        if life.events or life.torn or life.former is None:
+            break
         life = life.former
     return life
 

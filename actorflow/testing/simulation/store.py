@@ -186,7 +186,7 @@ class SimulatedStateManager:
         try:
             recorded = is_recorded("record", self._behind.record(events, answers.put))
         except IllegalMove as error:
-            return error
+            return error.with_traceback(None)
         return None if recorded else answers.get()
 
     @property

@@ -113,7 +113,7 @@ class Waits:
         try:
             run_id = children.start(body, call, number)
         except ActorflowError as error:
-            self._stop(body, error)
+            self._stop(body, error.with_traceback(None))
             return
         if run_id is None:
             self._after(_AGAIN, self._call_again, body, plan, call)
@@ -160,7 +160,7 @@ class Waits:
         try:
             result.raise_for_status()
         except RunError as error:
-            self._stop(body, error)
+            self._stop(body, error.with_traceback(None))  # its frames would keep traces alive
         else:
             self._run(body, plan, call.then)
 

@@ -257,7 +257,7 @@ class Lives:
     def _hand_back(self) -> None:
         """Note which lives were left, and forget the cancellations that came too late for them."""
         for _, delivered, run_id in self.trace.left:
-            life = self._then(run_id, delivered)
+            life = self._left_then(run_id, delivered)
             life.handed_back = delivered
             life.cancels = [cancel for cancel in life.cancels if cancel[0] <= delivered]
         for delivered, run_id in self.trace.evicted:
@@ -275,6 +275,15 @@ class Lives:
             life = self.at(wait.run_id, wait.begun)
             if wait.stopped is not None and wait.stopped >= life.evicting and life.left_at == NEVER:
                 life.left_at = life.evicting
+
+    def _left_then(self, run_id: str, delivered: int) -> Life:
+        """Return the life of a run that was left by then: several may be within one delivery."""
+        latest = found = self._then(run_id, delivered)
+        while found.former is not None and found.former.until == delivered:
+            found = found.former
+            if found.handed_back == NEVER:
+                return found
+        return latest
 
     def _then(self, run_id: str, delivered: int) -> Life:
         """Return the life of a run that had begun by then, before any crash is read."""

@@ -149,7 +149,7 @@ class Waits:
         try:
             result = self._account.children.result(plan.child)
         except ActorflowError as error:
-            self._stop(body, error)
+            self._stop(body, error.with_traceback(None))
             return
         if result is None:
             raise AssertionError(f"{body} went on without the result of {plan.child}")

@@ -110,8 +110,7 @@ class Waits:
         try:
             run_id = self._account.children.start(body, call, plan.started)
         except IllegalMove as error:  # the record of an earlier child does not fold
-            plan.fail(error.with_traceback(None))
-            self._run(body, plan, 0.0)
+            self._stop(body, error.with_traceback(None))
             return
         if not call.waits:
             self._run(body, plan, call.then)

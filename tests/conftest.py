@@ -29,7 +29,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 def pytest_addoption(parser):
     """Say how thoroughly planted bugs are searched for."""
-    text = "from how many seeds the slow tests search for each planted bug; 20 take half an hour"
+    text = "from how many seeds the slow tests search for each planted bug, of 20 at most"
     parser.addoption(
         "--seeds", type=int, choices=range(1, 21), metavar="1..20", default=5, help=text
     )

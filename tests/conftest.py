@@ -29,8 +29,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 def pytest_addoption(parser):
     """Say how thoroughly planted bugs are searched for."""
-    text = "from how many seeds the slow tests search for each planted bug; 20 take half an hour"
-    parser.addoption("--seeds", type=int, default=5, help=text)
+    text = "from how many seeds the slow tests search for each planted bug, of 20 at most"
+    parser.addoption(
+        "--seeds", type=int, choices=range(1, 21), metavar="1..20", default=5, help=text
+    )
 
 
 @pytest.hookimpl(tryfirst=True)  # before tests are selected by their markers

@@ -277,7 +277,7 @@ class Supervisor(Actor):
                 self._take_back(message.attempt, lost)
 
     def _perform_all_the_same(self, message: object, lost: Mapping[str, BaseException]) -> None:
-        """Perform an effect whose run is not recorded any further, if that must be."""
+        """Perform an effect of a run that is not recorded any further, or take back its grant."""
         if isinstance(message, _ALWAYS):
             self._perform[type(message)](message)
         elif isinstance(message, MakeSteps) and not message.step_ids:

@@ -629,6 +629,21 @@ def test_what_could_not_be_recorded_does_not_hurt_other_runs():
     assert RunStatus.COMPLETED is not stage.results["one"].status
 
 
+def test_a_run_whose_writes_fail_again_is_cancelled_once(monkeypatch):
+    """A second message might come when the run has been resumed."""
+    stage = Stage(state=Full("step.completed", lasts=True, later=True))
+    stage.start(flow(task("a"), task("b")))
+    heard, supervisor = [], stage.supervisor.actor
+    take = supervisor._take
+    monkeypatch.setattr(supervisor, "_take", lambda message: (heard.append(message), take(message)))
+    while stage.running:
+        stage.end(stage.running[0])
+
+    assert RunStatus.FAILED is stage.results["run"].status
+    assert 1 == sum(isinstance(message, CancelRun) for message in heard)
+    assert len(stage.lost) > 1
+
+
 class Partial(MemoryStateManager):
     """A state manager that records nothing more of one run, once it is told so."""
 

@@ -201,14 +201,16 @@ class Meeting(dict):
 
 def test_an_attempt_that_is_given_up_as_its_thread_takes_it_is_not_reported(rig):
     """From its taking on it runs, and counts as abandoned until it returns."""
-    counts = []
+    counts, given_up = [], threading.Event()
 
     def give_up(attempt):
         rig.executor.abandon(attempt)
         counts.append(rig.executor.abandoned)
+        given_up.set()
 
     rig.executor._waiting = Meeting("pop", give_up)
     attempt = rig.submit(lambda: "late")
+    assert given_up.wait(GUARD)  # else it might be the next attempt that is interrupted
     rig.flush()
     rig.flush_until(lambda: not rig.executor.abandoned)
 

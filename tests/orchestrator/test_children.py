@@ -64,6 +64,14 @@ every_way = pytest.mark.parametrize(
 )
 
 
+@pytest.fixture(params=["memory", "sqlite"])
+def state(request, tmp_path):
+    """A state manager of each kind."""
+    if request.param == "memory":
+        return MemoryStateManager()
+    return SQLStateManager(f"sqlite:///{tmp_path}/runs.db", create=True)
+
+
 def given(flow=DOUBLE, inputs=None, **options):
     """Return the inputs of one of the bodies above."""
     inputs = {"number": 4} if inputs is None and flow is DOUBLE else inputs
@@ -542,9 +550,8 @@ def test_an_unknown_input_of_a_child_is_refused(orchestrator):
 # ── Told apart ───────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("kind", ["memory", "sqlite"])
 @pytest.mark.parametrize("attempt", [1, 2])
-def test_calls_with_the_same_key_at_once_mean_the_same_child(kind, attempt, tmp_path):
+def test_calls_with_the_same_key_at_once_mean_the_same_child(state, attempt):
     """In the first attempt, and in a later one, which looks for it."""
     ran = []
 
@@ -560,8 +567,7 @@ def test_calls_with_the_same_key_at_once_mean_the_same_child(kind, attempt, tmp_
         runs = await asyncio.gather(*(ctx.run(inner, {"number": 1}, key="k") for _ in range(9)))
         return [run.output for run in runs]
 
-    state = SQLStateManager(f"sqlite:///{tmp_path}/runs.db", create=True)
-    with Orchestrator(state if kind == "sqlite" else MemoryStateManager()) as orchestrator:
+    with Orchestrator(state) as orchestrator:
         orchestrator.register(inner)
         run = orchestrator.start(attempts(attempt, call))
 
@@ -570,8 +576,7 @@ def test_calls_with_the_same_key_at_once_mean_the_same_child(kind, attempt, tmp_
         assert 1 == len(children_of(orchestrator, run))
 
 
-@pytest.mark.parametrize("kind", ["memory", "sqlite"])
-def test_threads_of_a_step_with_the_same_key_mean_the_same_child(kind, tmp_path):
+def test_threads_of_a_step_with_the_same_key_mean_the_same_child(state):
     """A plain step may make its calls from threads of its own."""
     inner, together = flow_of(double, "double"), threading.Barrier(4)
 
@@ -582,8 +587,7 @@ def test_threads_of_a_step_with_the_same_key_mean_the_same_child(kind, tmp_path)
 
         return len({future.result(GUARD) for future in [in_thread(call) for _ in range(4)]})
 
-    state = SQLStateManager(f"sqlite:///{tmp_path}/runs.db", create=True)
-    with Orchestrator(state if kind == "sqlite" else MemoryStateManager()) as orchestrator:
+    with Orchestrator(state) as orchestrator:
         orchestrator.register(inner)
         run = orchestrator.start(flow_of(body))
 
@@ -665,8 +669,7 @@ def test_many_parents_with_children_share_few_places(body):
         assert 600 == orchestrator.list().total
 
 
-@pytest.mark.parametrize("kind", ["memory", "sqlite"])
-def test_a_recursion_without_end_is_refused(monkeypatch, kind, tmp_path):
+def test_a_recursion_without_end_is_refused(monkeypatch, state):
     """The error comes up through all of them; the text names the step and the cure."""
     monkeypatch.setattr(launch, "MOST_GENERATIONS", 5)
 
@@ -674,8 +677,7 @@ def test_a_recursion_without_end_is_refused(monkeypatch, kind, tmp_path):
         await ctx.run(flow)
 
     flow = flow_of(descend, async_=True)
-    state = SQLStateManager(f"sqlite:///{tmp_path}/runs.db", create=True)
-    with Orchestrator(state if kind == "sqlite" else MemoryStateManager()) as orchestrator:
+    with Orchestrator(state) as orchestrator:
         orchestrator.register(flow)
         run = orchestrator.start(flow)
         error = run.wait(GUARD).error
@@ -689,8 +691,7 @@ def test_a_recursion_without_end_is_refused(monkeypatch, kind, tmp_path):
         assert [5, 4, 3, 2, 1] == generations
 
 
-@pytest.mark.parametrize("kind", ["memory", "sqlite"])
-def test_a_step_may_have_a_thousand_children(kind, tmp_path):
+def test_a_step_may_have_a_thousand_children(state):
     """They wait for places like other runs, and all of them end with their parent."""
     leaf = flow_of(endless, "leaf", async_=True)
 
@@ -698,10 +699,7 @@ def test_a_step_may_have_a_thousand_children(kind, tmp_path):
         await asyncio.gather(*(ctx.start(leaf, key=str(n)) for n in range(1000)))
         raise LookupError("enough")
 
-    state = SQLStateManager(f"sqlite:///{tmp_path}/runs.db", create=True)
-    with Orchestrator(
-        state if kind == "sqlite" else MemoryStateManager(), max_active_runs=9
-    ) as orchestrator:
+    with Orchestrator(state, max_active_runs=9) as orchestrator:
         orchestrator.register(leaf)
         run = orchestrator.start(flow_of(body))
 

@@ -19,8 +19,8 @@ The smallest design that is sound:
   turn between two. `recorder` holds up the writes of a process that is cut off, or stalls.
 * `hazards` has the tape choose whom which fault strikes, and when.
 * `trace` keeps the traces of the processes, to which the laws about one orchestrator apply, and the
-  account of the store, which `actorflow.testing.laws.sharing`, `turns`, `shared_mail` and
-  `shared_pauses` judge.
+  account of the store, which `actorflow.testing.laws.sharing`, `turns`, `shared_records`,
+  `shared_mail` and `shared_pauses` judge.
 """
 
 from __future__ import annotations

@@ -70,14 +70,16 @@ from actorflow.testing.laws.shared_mail import (
     messages_reach_their_owner,
 )
 from actorflow.testing.laws.shared_pauses import pauses_are_shared
-from actorflow.testing.laws.sharing import (
+from actorflow.testing.laws.shared_records import (
     ends_are_shared,
+    nothing_accepted_is_lost,
+    records_are_continued,
+)
+from actorflow.testing.laws.sharing import (
     healthy_owners_keep_their_runs,
     lost_runs_are_let_go,
-    nothing_accepted_is_lost,
     owners_die_a_limited_number_of_times,
     owners_follow_each_other,
-    records_are_continued,
     requests_are_heard,
     unowned_runs_are_taken_up,
 )

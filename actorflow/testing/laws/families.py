@@ -45,7 +45,7 @@ def families_end_together(lives: Lives) -> Iterator[str]:
             if child.ends_with_parent:
                 yield from _left_behind(parent, child, lives)
         if parent.is_undone and not (parent.excused or parent.resumed):
-            known = [it for it in children if it.ends_with_parent and not it.excused]
+            known = [it for it in children if it.ends_with_parent and not it.torn]
             yield from _out_of_order(parent, known)
 
 
@@ -73,12 +73,15 @@ class _Run:
         return last if last is not None and last[1].kind in RUN_ENDS else None
 
     @property
+    def torn(self) -> bool:
+        """Whether its record does not show everything."""
+        return any(life.torn for life in self.lives)
+
+    @property
     def excused(self) -> bool:
         """Whether its record does not show everything, or a grace has cut its compensation."""
-        return any(
-            life.torn or any(message.grace is not None for _, _, message in life.cancels)
-            for life in self.lives
-        )
+        graces = (one.grace for life in self.lives for _, _, one in life.cancels)
+        return self.torn or any(grace is not None for grace in graces)
 
     @property
     def is_undone(self) -> bool:
@@ -194,7 +197,7 @@ def _ended_before(parent: _Run, child: _Run, other: _Run) -> bool:
     if child.parent is None or other.parent is None:
         return False
     step_id, later = child.parent.step_id, other.parent.step_id
-    if step_id == later:  # those in progress when it ended are undone in the order of their starts
+    if step_id == later:  # a child that was in progress when its parent ended may come first
         place, time = _completed(child)
         return place < _last_step_at(parent) and time < _completed(other)[1]
     if not {step_id, later} <= parent.lives[-1].steps.keys():
@@ -244,7 +247,7 @@ def _completed(child: _Run) -> tuple[float, float]:
 
 
 def _last_step_at(parent: _Run) -> float:
-    """Return the index of the event with which the last step of a run ended that it ran."""
+    """Return the index of the event that ended the last of the steps that a run has run."""
     return max(
         (step.end_at for life in parent.lives for step in life.steps.values() if not step.kept),
         default=NEVER,

@@ -272,11 +272,14 @@ def _recorded(life: Life) -> Life:
     They crashed or were left. A life that could not be recorded has left no record, and its result
     says so.
     """
-    while life.cut or life.handed_back != NEVER:
-        if life.events or life.torn or life.former is None:
-            break
+    while _left_no_record(life) and life.former is not None:
         life = life.former
     return life
+
+
+def _left_no_record(life: Life) -> bool:
+    interrupted = life.cut or life.handed_back != NEVER
+    return interrupted and not (life.events or life.torn)
 
 
 def _due(life: Life, lives: Lives) -> float:

@@ -185,7 +185,7 @@ class SimulatedStateManager:
         answers: SimpleQueue[BaseException | None] = SimpleQueue()
         try:
             recorded = is_recorded("record", self._behind.record(events, answers.put))
-        except IllegalMove as error:
+        except IllegalMove as error:  # of a planted defect
             return error.with_traceback(None)
         return None if recorded else answers.get()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import queue
+import sqlite3
 import threading
 
 import psycopg
@@ -173,6 +174,7 @@ def test_a_file_that_was_replaced_is_noticed(tmp_path, sqlite_tables):
     try:
         state.follow("run", news)
         news.until(None)
+        former = state._watcher._channel._driver
         for file in tmp_path.iterdir():
             file.unlink()
         path.write_bytes(sqlite_tables.read_bytes())
@@ -183,6 +185,8 @@ def test_a_file_that_was_replaced_is_noticed(tmp_path, sqlite_tables):
         other.close()
 
         news.until("pending")
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            former.execute("SELECT 1")
     finally:
         state.close()
 

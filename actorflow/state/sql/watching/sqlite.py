@@ -73,3 +73,5 @@ class SQLiteChannel:
         """Disconnect."""
         with contextlib.suppress(Exception):  # it may be lost
             self._connection.close()
+        # A detached connection that was invalidated, as on a file that was replaced, is still open.
+        self._driver.close()

@@ -277,13 +277,13 @@ class Lives:
                 life.left_at = life.evicting
 
     def _left_then(self, run_id: str, delivered: int) -> Life:
-        """Return the life of a run that was left by then: several may be within one delivery."""
-        latest = found = self._then(run_id, delivered)
-        while found.former is not None and found.former.until == delivered:
-            found = found.former
-            if found.handed_back == NEVER:
-                return found
-        return latest
+        """Return the life of a run that was left; of several in one delivery, the next in turn."""
+        left = life = self._then(run_id, delivered)
+        while life.former is not None and life.former.until == delivered:
+            life = life.former
+            if life.handed_back == NEVER:
+                left = life
+        return left
 
     def _then(self, run_id: str, delivered: int) -> Life:
         """Return the life of a run that had begun by then, before any crash is read."""

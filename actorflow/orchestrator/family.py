@@ -13,12 +13,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import itertools
 import threading
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from actorflow.errors import ActorflowError
 from actorflow.errors.definition import DefinitionError
-from actorflow.errors.storage import RunNotFound, StoreError
+from actorflow.errors.storage import RunNotFound, StoreError, StoreUnavailable
 from actorflow.model.families import ChildrenFound, ChildStarted, ChildUndone
 from actorflow.model.filters import RunQuery
 from actorflow.model.lifecycle import EventKind, RunStatus
@@ -50,12 +51,15 @@ __all__ = [
     "ends_with_parent",
     "is_orphan",
     "not_cancelled",
+    "pause_before",
 ]
 
 _PAGE: Final = 500
 """How many children are read at once."""
 _TRIES: Final = 6
-"""How often the children of a run are looked up, while the state manager cannot be reached."""
+"""How often the children of a run are looked up if that fails for another reason than that the
+state manager cannot be reached. Until it can be, their parent does not end.
+"""
 _PAUSE: Final = 0.5
 """The first pause before another try, in seconds; each one is twice as long."""
 _LONGEST: Final = 8.0
@@ -252,28 +256,29 @@ class HasFamilies:
         if self.slow_to_read:
             self._work(self._end_all(message))
         else:
-            self._answer(message, self._end_once(message, last=True) or ())
+            self._answer(message, self._end_once(message, _TRIES) or ())
 
     async def _end_all(self, asked: EndChildren) -> None:
-        pause = _PAUSE
-        for number in range(1, _TRIES + 1):
-            end = functools.partial(self._end_once, asked, last=number == _TRIES)
-            found = await self.read_async(end)
+        for number in itertools.count(1):
+            found = await self.read_async(functools.partial(self._end_once, asked, number))
             if found is not None:
                 self._answer(asked, found)
                 return
-            await asyncio.sleep(pause)
-            pause *= 2
+            await asyncio.sleep(pause_before(number + 1))
+            if asked.run_id not in self._live:
+                return
 
     def _answer(self, asked: EndChildren, found: tuple[tuple[str, str], ...] | list[Any]) -> None:
         self._tell(ChildrenFound(asked.run_id, asked, tuple(found)))
 
-    def _end_once(self, asked: EndChildren, *, last: bool) -> list[tuple[str, str]] | None:
+    def _end_once(self, asked: EndChildren, number: int) -> list[tuple[str, str]] | None:
         """End the children; return those to undo, or None if that is to be tried again."""
         try:
             return self._end(asked)
         except Exception as error:  # noqa: BLE001 - the run must end, whatever its children do
-            if isinstance(error, StoreError) and not last:
+            if isinstance(error, StoreUnavailable) and self.slow_to_read:
+                return None
+            if isinstance(error, StoreError) and number < _TRIES:
                 return None
             _warn("children.not_ended", run_id=asked.run_id, exc_info=error)
             return []
@@ -375,6 +380,11 @@ class HasFamilies:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def pause_before(number: int) -> float:
+    """Return the seconds between the try before and this one to find the children of a run."""
+    return min(_PAUSE * 2.0 ** min(number - 2, 10), _LONGEST)
 
 
 def _from_the_last(child: RunSnapshot) -> tuple[float, float, str]:

@@ -7,7 +7,10 @@ import threading
 import pytest
 
 from actorflow import Workflow
+from actorflow.errors.storage import StoreUnavailable
+from actorflow.orchestrator import family as family_module
 from actorflow.orchestrator import remote_cancel
+from actorflow.orchestrator.family import children_of
 from tests.support.flows import GUARD, endless, flow_of, seen
 
 # Their steps are closures, which tell the test what they do.
@@ -150,6 +153,27 @@ def test_a_parent_has_not_ended_before_its_children_are_told_to(make, make_orche
     assert "running" == status
     assert "cancelled" == resumed.wait(GUARD).status
     assert {"cancelled"} == ended(there, run)[0]
+
+
+def test_a_parent_does_not_end_while_its_children_cannot_be_found(
+    make, make_orchestrator, house, monkeypatch
+):
+    """However long the state manager cannot be reached: it would end, and they go on for ever."""
+    here = house.known_to(make_orchestrator(make()))
+    run, outage = house.starts(here), iter(range(20))
+
+    def unreachable(state, run_id):
+        if run_id == run.id and next(outage, None) is not None:
+            raise StoreUnavailable("list runs", "the test has cut it off")
+        return children_of(state, run_id)
+
+    monkeypatch.setattr(family_module, "children_of", unreachable)
+    monkeypatch.setattr(family_module, "pause_before", lambda _number: 0.0)
+    run.cancel("enough")
+
+    assert "cancelled" == run.wait(GUARD).status
+    assert {"cancelled"} == ended(here, run)[0]
+    assert next(outage, None) is None
 
 
 # ── The parent has no owner ──────────────────────────────────────────────────────────────────

@@ -8,6 +8,7 @@ from actorflow.model.lifecycle import EventKind
 from actorflow.orchestrator.family import HasFamilies
 from actorflow.testing import Cluster, Faults, LawBroken, Script, Tape, hangs, laws, raises, returns
 from actorflow.testing.cluster.ears import Ears
+from actorflow.testing.cluster.families import HasFamiliesInTurns
 from tests.support.brain import flow, task
 
 CHILD = flow(task("work"), id="child")
@@ -201,6 +202,27 @@ def test_a_body_waits_for_the_store_before_it_starts_a_child():
     trace = concluded(cluster)
     assert 3.5 <= trace.accepted["run-1.a.1"].created_at <= 4.0
     assert "completed" == statuses(trace)["run-1"]
+
+
+@pytest.mark.parametrize("seconds", [5.0, 20.0, 60.0])
+def test_a_parent_does_not_end_before_its_children_can_be_told(seconds, monkeypatch):
+    """It is cut off from the store at the moment when it has failed."""
+    cluster = Cluster(2, lease=120.0)
+    end_children = HasFamiliesInTurns.end_children
+
+    def end_cut_off(premises, message):
+        monkeypatch.setattr(HasFamiliesInTurns, "end_children", end_children)  # only once
+        end_children(premises, message)
+        cluster.cut_off(1, seconds)
+
+    monkeypatch.setattr(HasFamiliesInTurns, "end_children", end_cut_off)
+    script = Script({"a": running(work=90.0), "b": raises(ValueError("b"), after=10.0)})
+    run_id = cluster.start(flow(task("a"), task("b"), id="pair"), script=script)
+    cluster.advance(3.0)
+    move(cluster, run_id, "1.1")
+
+    trace = concluded(cluster)
+    assert {run_id: "failed", f"{run_id}.a.1": "cancelled"} == statuses(trace)
 
 
 def test_the_children_of_children_are_known_everywhere():

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from actorflow.errors.storage import StoreError, StoreUnavailable
 from actorflow.model.families import ChildUndone
-from actorflow.orchestrator.family import HasFamilies
+from actorflow.orchestrator.family import HasFamilies, pause_before
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,9 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["HasFamiliesInTurns"]
 
-_TRIES: Final = 6
-"""How often the children of a run are looked up, as in production; likewise the others."""
 _PAUSE: Final = 0.5
+"""The first pause before another try to undo a child, as in production; likewise the others."""
 _LONGEST: Final = 8.0
 _LOOKS_AGAIN: Final = 15.0
 
@@ -47,15 +46,17 @@ class HasFamiliesInTurns(HasFamilies):
 
     def end_children(self, message: EndChildren) -> None:
         """Cancel the children of a run that ends, and tell the supervisor which to undo."""
-        self.later(0.0, self._end_in_turn, message, 1, _PAUSE)
+        self.later(0.0, self._end_in_turn, message, 1)
 
-    def _end_in_turn(self, asked: EndChildren, number: int, pause: float) -> None:
-        found: list[Any] | None = [] if number == _TRIES else None
+    def _end_in_turn(self, asked: EndChildren, number: int) -> None:
+        if number > 1 and asked.run_id not in self._live:
+            return
+        found: list[Any] | None = None
         if self.is_reachable():
             with self._at_once():
-                found = self._end_once(asked, last=number == _TRIES)
+                found = self._end_once(asked, number)
         if found is None:
-            self.later(pause, self._end_in_turn, asked, number + 1, 2 * pause)
+            self.later(pause_before(number + 1), self._end_in_turn, asked, number + 1)
         else:
             self._answer(asked, found)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import shutil
 import signal
@@ -43,6 +44,13 @@ def pytest_collection_modifyitems(items):
         named = [value for value in parameters if isinstance(value, str)]
         if "postgresql" in {*item.fixturenames, *named}:
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish():
+    """Keep the garbage collector from looking at all tests again and again: there are thousands."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -129,6 +129,13 @@ def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _forgets():
+    """Let go of all syntax trees, which the garbage collector would look at ever after."""
+    yield
+    parsed.cache_clear()
+
+
 @functools.cache
 def parsed(path: Path) -> ast.Module:
     """The module's syntax tree."""

@@ -33,6 +33,13 @@ def within(table, start, end):
     return list(itertools.takewhile(lambda at: at <= end, table.after(start)))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _forgets():
+    """Let go of the minutes of years, which the garbage collector would look at ever after."""
+    yield
+    minutes.cache_clear()
+
+
 @functools.cache
 def minutes(tz, first, last):
     """The minutes of a period: each moment, and the local minutes that its clock shows first."""

@@ -236,11 +236,14 @@ def _postgresql(address: sa.URL, _synchronous: str, silence: float) -> tuple[sa.
 
 def _limit(engine: sa.Engine, hidden: Mapping[str, str], silence: float, *, writes: bool) -> None:
     """Have an engine make connections that do not wait for ever."""
+    # SQLAlchemy keeps dialects that nobody uses any more, and they what listens to them. So that
+    # must not keep the engine, which has all the statements that it has compiled.
+    dialect, url = engine.dialect, engine.url
 
     def make() -> LimitedConnection:
         from actorflow.state.sql.postgresql import connect  # noqa: PLC0415 - not for SQLite
 
-        arguments, options = engine.dialect.create_connect_args(engine.url)
+        arguments, options = dialect.create_connect_args(url)
         return connect(arguments, {**options, **hidden}, silence, writes=writes)
 
     engine.update_execution_options(**{_CONNECT: make})

@@ -71,7 +71,7 @@ class ExecutorContract:
     def teardown_method(self) -> None:
         """Let go of it."""
         if "bench" in vars(self):
-            self.bench.close()
+            vars(self).pop("bench").close()  # pytest keeps this instance until it ends
 
     # ── Reports ──────────────────────────────────────────────────────────────────────────────
 

@@ -48,9 +48,9 @@ class StateManagerContract(Recording, Listing, Crashing):
         return powers_of(self.make_state()).state
 
     def teardown_method(self) -> None:
-        """Close it."""
+        """Close it, and let go of it: pytest keeps this instance until it ends."""
         if "state" in vars(self):
-            self.state.close()
+            vars(self).pop("state").close()
 
     def test_readers_on_other_threads_see_whole_states(self) -> None:
         """At any instant they see the fold of the first events, in order."""
@@ -140,7 +140,7 @@ class SharedStateManagerContract(StateManagerContract):
     def teardown_method(self) -> None:
         """Close both."""
         if "other" in vars(self):
-            self.other.close()
+            vars(self).pop("other").close()
         super().teardown_method()
 
     def test_others_read_what_was_recorded_as_soon_as_that_is_acknowledged(self) -> None:

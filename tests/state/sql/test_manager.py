@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import gc
 import json
 import sqlite3
 import subprocess
 import sys
 import threading
+import weakref
 from typing import ClassVar
 
 import attrs
@@ -128,6 +130,18 @@ def test_a_manager_that_was_closed_can_be_used_again(state):
     state.close()
 
     assert 2 == state.list().total
+
+
+def test_a_manager_that_was_closed_leaves_no_memory_behind(url):
+    """SQLAlchemy remembers dialects, which must not keep all the statements of an engine."""
+    engines = []
+    for _ in range(20):
+        with contextlib.closing(SQLStateManager(url, create=True)) as state:
+            state.list(limit=1)
+            engines += [weakref.ref(state._engines.reading), weakref.ref(state._engines.writing)]
+    gc.collect()
+
+    assert 2 >= sum(one() is not None for one in engines)
 
 
 def test_closing_a_manager_does_not_wait_for_somebody_else_who_uses_it(state):

@@ -14,7 +14,7 @@ import zipfile
 from pathlib import Path
 from typing import Any, Final
 
-LOWEST: Final = 0.98
+LOWEST: Final = 0.99
 """The share of symbols whose type is fully known. Thespian's classes have none to inherit."""
 
 

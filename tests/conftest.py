@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import logging
+import os
 import shutil
 import signal
 import sys
@@ -32,8 +33,13 @@ def pytest_addoption(parser):
     """Say how thoroughly planted bugs are searched for."""
     text = "from how many seeds the slow tests search for each planted bug, of 20 at most"
     parser.addoption(
-        "--seeds", type=int, choices=range(1, 21), metavar="1..20", default=5, help=text
+        "--seeds", type=int, choices=range(1, 21), metavar="1..20", default=2, help=text
     )
+
+
+def pytest_xdist_auto_num_workers():
+    """One process more than there are cores: tests wait for processes, databases and commits."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.hookimpl(tryfirst=True)  # before tests are selected by their markers

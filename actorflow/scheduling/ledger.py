@@ -119,6 +119,7 @@ class Continuation(StepState):
     """
 
     __slots__ = ("attempt_left", "total_left", "woken")
+    status: StepStatus
 
     def __init__(
         self, step: StepState, attempt_left: float | None, total_left: float | None

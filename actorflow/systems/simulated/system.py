@@ -68,6 +68,8 @@ class SimulatedSystem(Channels):
             called when that option is a long jump of time. By default `choose` is called instead.
     """
 
+    time: float
+
     def __init__(
         self,
         choose: Callable[[int, str], int],

@@ -61,6 +61,8 @@ class StandaloneSystem(EmbeddedSystem):
             every Thespian system.
     """
 
+    dead_letters: int
+
     def __init__(self, capabilities: Mapping[str, Any] | None = None) -> None:
         self._thread = LoopThread()
         super().__init__(self._thread.start(), contextvars.copy_context())

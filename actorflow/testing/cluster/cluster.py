@@ -86,6 +86,8 @@ class Cluster(World, Steering):
         ('completed', ['0.1', '1.1'])
     """
 
+    clocks_are_right: bool
+
     def __init__(
         self,
         orchestrators: int = 2,

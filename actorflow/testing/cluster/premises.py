@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from actorflow.model.lifecycle import RunStatus
     from actorflow.model.messages import CancelRun, StartRun
     from actorflow.model.pausing import Pause
-    from actorflow.model.protocols import Clock
+    from actorflow.model.protocols import Clock, StateManager
     from actorflow.model.records import RunSnapshot
     from actorflow.model.results import RunResult
     from actorflow.orchestrator.powers import Powers
@@ -102,7 +102,7 @@ class Premises(ChangesRuns, FollowsRecords, HasFamiliesInTurns):
         self.later = later
         self.when_over = when_over
         self.powers = powers
-        self.state = powers.state
+        self.state: StateManager = powers.state
         self.places: Final = places
         self.clock = clock
         self.start: Final = start
@@ -113,10 +113,11 @@ class Premises(ChangesRuns, FollowsRecords, HasFamiliesInTurns):
         told: Any = _Pauses(pause)
         self._pauses = told
         self.check_process = _nothing
-        self.check_may_read = self.check_may_block = _let
+        self.check_may_read: Callable[[str], None] = _let
+        self.check_may_block: Callable[[str], None] = _let
         self.audience: Final = self
-        self.family = Family()
-        self.following = Following(powers)
+        self.family: Family = Family()
+        self.following: Following = Following(powers)
 
     def ways(self, plan: WorkflowPlan) -> Mapping[str, float] | None:
         """Return the longest way from each step to the end, by the expected durations alone."""
@@ -204,7 +205,7 @@ class Parts:
         self.admission: Final = Admission(settings.max_active_runs, _MOST_QUEUED, rejects=False)
         self.live: Final = LiveRuns(self.admission.leave)
         self.door: Final = threading.RLock()
-        self.closed = False
+        self.closed: bool = False
         self.premises: Final = premises(self.live)
         powers, life = self.premises.powers, _as_lifetime(self)
         self.registry: Final = Registry()

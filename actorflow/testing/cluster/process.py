@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from actorflow.definition.plan import WorkflowPlan
+    from actorflow.model.families import EndChildren, UndoChild
     from actorflow.model.mailing import RunEvicted
     from actorflow.model.messages import StartRun
     from actorflow.model.pausing import Pause
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from actorflow.orchestrator.live import LiveRuns
     from actorflow.systems.simulated.timers import Timer
     from actorflow.testing.cluster.manager import SharedStateManager
+    from actorflow.testing.simulation.children import Offspring
     from actorflow.testing.simulation.mail import SimulatedMail
     from actorflow.testing.simulation.scripts import Script
     from actorflow.testing.simulation.settings import Settings
@@ -110,8 +112,10 @@ class Process(SimulatedRuntime):
         self.post.recorded_by_all = lambda: len(self.owner.store.log)
         self.ears: Final = Ears(self.system, self.recorder, active)
         offspring = ClusterChildren(self)
-        self.offspring = self.account.children = offspring
-        self.end_children, self.undo_child = offspring.end_children, offspring.undo_child
+        self.offspring: Offspring = offspring
+        self.account.children = offspring
+        self.end_children: Callable[[EndChildren], None] = offspring.end_children
+        self.undo_child: Callable[[UndoChild], None] = offspring.undo_child
 
         def premises(live: LiveRuns) -> Premises:
             return Premises(

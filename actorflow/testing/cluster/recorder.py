@@ -58,6 +58,7 @@ class Recorder(SimulatedStateManager):
     """
 
     owner: SharedStateManager
+    writes: int
 
     def _connect(self) -> None:
         self._cut_off = self._at_once = False
@@ -67,7 +68,7 @@ class Recorder(SimulatedStateManager):
             setattr(self, name, getattr(behind, name))
         this: Any = self
         # What `powers_of` finds, which takes longer than a short schedule.
-        self.powers = Powers(
+        self.powers: Powers = Powers(
             state=this,
             slow_to_read=False,
             outputs=None,

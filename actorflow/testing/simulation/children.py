@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from actorflow.model.families import EndChildren, UndoChild
     from actorflow.model.records import RunSnapshot
     from actorflow.model.results import RunResult
+    from actorflow.orchestrator.family import Undoes
     from actorflow.orchestrator.runtime import Runtime
     from actorflow.run.handle import Run
     from actorflow.testing.simulation.account import Account, Body
@@ -68,7 +69,7 @@ class SimulatedChildren(HasFamilies):
         self.slow_to_read = False
         self._live: Any = runtime.live
         self._of_families: set[asyncio.Task[None]] = set()
-        self.undoing = self
+        self.undoing: Undoes | None = self
         self._tell = runtime.tell
         self.cancel: Callable[..., None] = runtime.cancel
         self.forget()

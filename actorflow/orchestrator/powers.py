@@ -7,6 +7,7 @@ are found and checked here; the rest of the package uses the resulting `Powers`.
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 from typing import TYPE_CHECKING, Any, Final
 
@@ -36,7 +37,7 @@ from actorflow.support.safe_text import text_of
 from actorflow.support.urls import masked_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from actorflow.model.filters import RunQuery
 
@@ -180,7 +181,8 @@ def _parameters_of(method: Callable[..., Any]) -> list[inspect.Parameter]:
         return []
 
 
-def members_of(protocol: type) -> list[str]:
+@functools.cache  # of a few classes, which are there for good
+def members_of(protocol: type) -> Sequence[str]:
     """Return the public members that a Protocol itself declares, in order."""
     return [name for name in vars(protocol) if not name.startswith("_")]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from actorflow.model.lifecycle import EventKind
@@ -10,7 +12,7 @@ from actorflow.testing.laws.evidence.life import AS_STEPS, RUN_ENDS, UNDOING_END
 from actorflow.testing.laws.law import of_the_runtime
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from actorflow.testing.laws.evidence.life import StepLife
     from actorflow.testing.laws.evidence.lives import Lives
@@ -38,6 +40,7 @@ _BETWEEN: Final = UNDOING_ENDS | {EventKind.RUN_COMPENSATING}
 """Events after which something else is undone."""
 _HOLDS: Final = frozenset({_READY, _STARTED, _CONTINUED, _RETRYING})
 """Events after which a step keeps its run's place."""
+_DELIVERIES: Final = attrgetter("deliveries")
 _NO_MOVES: Final = frozenset(
     {
         EventKind.STEP_TIMED_OUT,
@@ -72,10 +75,12 @@ def waits_hold_nothing(lives: Lives) -> Iterator[str]:
     for pauses in waits.of.values():
         yield from _rash(pauses)
     crashes = {count for count, _ in lives.trace.crashes}
-    for idle in lives.trace.idle:
-        if not idle.writes and idle.deliveries not in crashes:
-            yield from _holding(waits, idle)
-            yield from _left_waiting(lives, waits, idle)
+    moments = [
+        idle for idle in lives.trace.idle if not idle.writes and idle.deliveries not in crashes
+    ]
+    yield from _holding(waits, moments)
+    for idle in moments:
+        yield from _left_waiting(lives, waits, idle)
 
 
 def _rash(pauses: list[Pause]) -> Iterator[str]:
@@ -86,20 +91,29 @@ def _rash(pauses: list[Pause]) -> Iterator[str]:
             yield f"{pause.step} continued at {pause.until_at:g} s, but its wait was not over"
 
 
-def _holding(waits: Waits, idle: Idle) -> Iterator[str]:
+def _holding(waits: Waits, moments: Sequence[Idle]) -> Iterator[str]:
     """Yield the attempts that waited without being suspended."""
     for step, known in waits.waits.items():
         for wait in known:
-            if (
-                _goes_on(wait, idle)
-                and step.life.since <= idle.deliveries < step.life.until
-                and not _is_suspended(step, wait, waits, idle)
-                and not waits.may_stop(step, idle)
-            ):
-                yield (
-                    f"attempt {wait.attempt} of {step} waited at {idle.time:g} s, but had not been "
-                    "suspended"
-                )
+            for idle in _during(wait, moments):
+                if (
+                    step.life.since <= idle.deliveries < step.life.until
+                    and not _is_suspended(step, wait, waits, idle)
+                    and not waits.may_stop(step, idle)
+                ):
+                    yield (
+                        f"attempt {wait.attempt} of {step} waited at {idle.time:g} s, but had not "
+                        "been suspended"
+                    )
+
+
+def _during(wait: WaitTrace, moments: Sequence[Idle]) -> Sequence[Idle]:
+    """Return those of some moments, which are in order, at which a wait goes on."""
+    first = bisect.bisect_right(moments, wait.begun, key=_DELIVERIES)
+    ends = [end for end in (wait.until, wait.stopped) if end is not None]
+    if not ends:
+        return moments[first:]
+    return moments[first : bisect.bisect_left(moments, min(ends), key=_DELIVERIES)]
 
 
 def _goes_on(wait: WaitTrace, idle: Idle) -> bool:

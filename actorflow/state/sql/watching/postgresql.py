@@ -97,7 +97,7 @@ class PostgreSQLChannel:
 
     def _ask(self, statement: bytes, *parameters: bytes) -> list[list[str]]:
         """Run a statement; return its rows as strings."""
-        self._pg.send_query_params(statement, parameters)
+        self._pg.send_query_params(statement, list(parameters))  # psycopg 3.2.0 takes no tuple
         while self._pg.flush():
             self._until_ready(selectors.EVENT_READ | selectors.EVENT_WRITE)
         rows: list[list[str]] = []

@@ -1030,9 +1030,15 @@ async def many_runs(orchestrator, count):
 
 
 async def footprint(orchestrator, count):
-    """What is there between two runs, once the actors of the last one have left."""
+    """What is there between two runs, once the actors and threads of the last ones have let go.
+
+    A thread lets go of its attempt after it has reported it, when the machine lets it run.
+    """
     for _ in range(1000):
         await asyncio.sleep(0)
+    until = asyncio.get_running_loop().time() + GUARD
+    while count()["Attempt"] and asyncio.get_running_loop().time() < until:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
     threads = [t for t in threading.enumerate() if not t.name.startswith("actorflow-step")]
     deadlines = len(orchestrator._life.runtime("look")._brain.deadlines)
     return count() | {"threads": len(threads), "deadlines": deadlines}
